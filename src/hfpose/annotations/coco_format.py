@@ -150,7 +150,6 @@ def read_coco(path: str | Path, images: str | Path | None = None, *, needs_image
     """Read an annotation file and find its images.
 
     Args:
-        path: of the JSON file.
         images: folder that its file names are relative to; None: the folder that the file is in.
         needs_images: leave out images whose files are missing; else only the list of them counts, as for measuring
             results.

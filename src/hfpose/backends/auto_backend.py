@@ -71,7 +71,6 @@ class AutoRunner(Runner):
 
     Args:
         model: that a pipeline loaded for itself.
-        image_processor: the one that belongs to it.
         inner_dtype: what inner layers compute in; None: the type of the model's weights.
         weights: file that the model's weights have just been mapped from; None: they may be others.
     """

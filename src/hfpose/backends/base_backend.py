@@ -37,7 +37,6 @@ class Runner:
     """Computes what a model computes, from what it makes of the model at the first call.
 
     Args:
-        model: any model.
         inner_dtype: floating point type of inner layers; None: that of the model's weights.
         weights: file that the model's weights have just been mapped from; None: they may be others.
     """

@@ -53,7 +53,6 @@ def inference_copy(model: ModelT, inner_dtype: torch.dtype | None = None) -> Mod
     Weights that stay as they are belong to both. The copy is for calling only: it cannot be trained, saved or moved.
 
     Args:
-        model: any model.
         inner_dtype: floating point type of all between the first convolution and the module `head`, which keep the
             model's own, and in float16 of the first convolution too; None: of everything the model's own.
     """
@@ -93,7 +92,6 @@ def _copy_of_modules(module: ModelT, memo: dict[int, Any]) -> ModelT:
     """What `copy.deepcopy` gives, in a fraction of its time: most of what a module holds are empty dictionaries.
 
     Args:
-        module: a network or a part of it.
         memo: by `id`, what is not copied or is copied already.
     """
     if id(module) in memo or hasattr(type(module), "__deepcopy__"):
@@ -170,10 +168,6 @@ class PackedConv2d(nn.Module):
 
     That order depends on the size of the input. It is chosen for the first input, and fits others of that height and
     width, whatever their number.
-
-    Args:
-        conv: the convolution.
-        activation: what follows.
     """
 
     def __init__(self, conv: nn.Conv2d, activation: nn.Module) -> None:

@@ -35,8 +35,6 @@ class GraphRunner(Runner):
 
     Args:
         model: of a family of ours, or transformers' ViTPose.
-        image_processor: the one that belongs to it.
-        backend: what runs the graph.
         inner_dtype: what inner layers compute in; None: the type of the model's weights. ONNX Runtime computes in
             float32, and in float16 where it does not run on a CPU.
         folder: an exported folder that has the weights, which `model` then need not have. None: the cache.

@@ -40,8 +40,6 @@ def cached_graph(
 
     Args:
         model: of a family of ours, or transformers' ViTPose.
-        image_processor: the one that belongs to it.
-        opset: version of ONNX's operators.
         session: runs the file to compare it with torch.
         weights: file that holds the model's, which are then not read from the model, where they would stay in memory.
 

@@ -89,9 +89,7 @@ def export_graph(
 
     Args:
         model: of a family of ours, or transformers' ViTPose.
-        image_processor: the one that belongs to it.
         path: the file to write. Large models get a second one beside it, with `.data` added to its name.
-        opset: version of ONNX's operators.
         session: runs the file for the comparison.
         any_size: of a detector, let height and width of images vary, too.
 
@@ -220,8 +218,6 @@ def write_graph(
         inputs: examples by name, of any shape.
         outputs: what the network returns for them, by name.
         varying: name of each dimension that varies, by input or output and its number.
-        path: the file to write.
-        opset: version of ONNX's operators.
         metadata: texts by name that go with the graph.
 
     Raises:
@@ -278,7 +274,6 @@ def compare_graph(session: Session, network: Any, examples: Any) -> dict[str, Di
     """Differences between the outputs of a file and of a network, by name, the greatest of all examples.
 
     Args:
-        session: runs the file.
         network: takes inputs by name and returns outputs by name.
         examples: inputs by name, several times.
 

@@ -35,9 +35,6 @@ def make_runner(
     """What runs a model; None where it is to be called itself.
 
     Args:
-        model: a model.
-        image_processor: the one that belongs to it.
-        backend: how to run it.
         is_private: whether only the pipeline has the model. With torch, a model of the caller's is called itself.
         graph_folder: an exported folder, where the model has no weights but those.
         inner_dtype: what inner layers compute in, whatever the type of the weights; None: in that.

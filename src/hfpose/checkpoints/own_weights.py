@@ -24,10 +24,6 @@ def model_with_own_weights(build: Callable[[], PreTrainedModel], folder: Path) -
 
     `from_pretrained` compiles patterns to look at the names of all weights, which takes longer than all else.
 
-    Args:
-        build: makes the model.
-        folder: with the weights.
-
     Returns:
         None for a model that is not of ours, or where the names or shapes of the file are not the model's.
     """

@@ -59,7 +59,6 @@ def read_results(path: Path, schema: str | None = None) -> list[PoseOutput]:
     """The frames of a video from the file that `hfpose predict` wrote.
 
     Args:
-        path: the file.
         schema: name of the keypoint schema; None for what the file says, else what fits the number of keypoints.
 
     Raises:

@@ -153,7 +153,6 @@ def predict_on_ray(
     """Do a job on the workers of a cluster.
 
     Args:
-        job: what to do.
         source: the inputs; those that it skips are left out.
         out: folder, seen by all workers, or URL that results go to.
         cluster: as `Cluster.connect` returned it.
@@ -222,7 +221,6 @@ class Plan:
     """The tasks of a run, in the order of the inputs as far as nothing has to be done again.
 
     Args:
-        source: the inputs.
         chunk_size: images of a chunk; None for all that follow each other.
         segment_frames: frames of a segment; None does not split videos.
     """

@@ -147,8 +147,6 @@ def find_in_segment(
     """Run the networks on the frames of a segment.
 
     Args:
-        segment: which frames.
-        pipe: a pipeline.
         options: of its call, of which those count that do not look at frames in their order.
         may_seek: whether to jump to its first frame, or to decode those before it.
     """

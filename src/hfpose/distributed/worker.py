@@ -34,7 +34,6 @@ class Chunk:
     """Inputs that a worker does in one go.
 
     Args:
-        items: which.
         part: names what is written of them together, different for each chunk of a run.
     """
 
@@ -46,7 +45,6 @@ class Worker:
     """Does parts of a job with a pipeline of its own.
 
     Args:
-        job: what to do.
         out: folder or URL that results go to; a folder must be seen by all workers.
         num_threads: of torch.
         device: where the models go; None for what the job says.

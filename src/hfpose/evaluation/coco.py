@@ -105,7 +105,6 @@ def evaluate_keypoints(
     """Average precision and recall of keypoint results; the names are `KEYPOINT_METRICS`.
 
     Args:
-        coco: the annotations.
         results: in COCO's format: `image_id`, `keypoints` (x, y and score for each), `score`, and perhaps
             `category_id` and `bbox`. COCO-WholeBody's format is taken too. Results that cannot be used are left out
             and counted.
@@ -169,7 +168,6 @@ def evaluate_boxes(coco: CocoFile, results: Sequence[Result], category_ids: Sequ
     """Average precision and recall of boxes; the names are `BOX_METRICS`.
 
     Args:
-        coco: the annotations.
         results: in COCO's format: `image_id`, `category_id`, `bbox` (x, y, width, height), `score`. Results that
             cannot be used are left out and counted.
         category_ids: the categories to measure.
@@ -323,8 +321,6 @@ def ground_truth(
     Both are counted in `coco.left_out`.
 
     Args:
-        coco: the file.
-        category_ids: the categories that take part.
         schema: of the keypoints; None where boxes are measured.
         counts_stated: take `num_keypoints` from the file where it is there: CrowdPose counts the visible ones alone.
     """

@@ -112,7 +112,6 @@ def evaluate_pose_pipeline(
     faces, NME.
 
     Args:
-        pipe: the pipeline.
         coco: the annotations; their keypoints must be the pipeline's.
         boxes: where they come from, see `Boxes`.
         protocol: of the data set; see `hfpose.evaluation.protocols.PROTOCOLS`.

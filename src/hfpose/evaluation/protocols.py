@@ -203,10 +203,7 @@ def measure(
     """Measure results as a protocol does.
 
     Args:
-        coco: the annotations.
         results: in COCO's format.
-        schema: of the keypoints.
-        protocol: of the data set.
         pairs: results with `annotation_id`, which distances are measured of. None: `results` where the protocol
             measures nothing else.
 

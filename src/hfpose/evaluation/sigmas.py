@@ -29,7 +29,6 @@ def estimate_sigmas(files: Sequence[CocoFile], schema: KeypointSchema) -> tuple[
     Args:
         files: at least two, of the same images and keypoints, each annotated without looking at the others. Where
             they lead to the same image files these are the same images, else those of the same name are.
-        schema: of the keypoints.
 
     Returns:
         Sigmas (K,), NaN where no keypoint is labeled twice, and how many instances each is estimated from (K,).

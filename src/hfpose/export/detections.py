@@ -37,12 +37,6 @@ def export_detections(model: PreTrainedModel, image_processor: Any, path: Path, 
     Input `input` (B, 3, H, W). Outputs `dets` (B, N, 5), x1, y1, x2, y2 in pixels of the input and score, best first,
     and `labels` (B, N); rows behind the last detection are zeros, with label -1.
 
-    Args:
-        model: a detector of ours.
-        image_processor: the one that belongs to it.
-        path: the file to write.
-        opset: version of ONNX's operators.
-
     Returns:
         Share of torch's detections that the file finds.
 

@@ -62,11 +62,9 @@ def export_folder(
 
     Args:
         model: of a family of ours, or transformers' ViTPose.
-        image_processor: the one that belongs to it.
         folder: what to write; it is made if it is not there.
         format: `"onnx"` writes `model.onnx`, `"openvino"` `model.xml` and `model.bin`, `"torch"` `model.pt2`, which
             `torch.export.load` reads.
-        opset: version of ONNX's operators.
         with_nms: of a detector, write a second file whose outputs are boxes, see `export_detections`.
         any_size: of a detector, let height and width of images vary, too.
         int8: write `model.onnx` with weights of 8 bits, and `quantization.json`; see `quantize_graph`.

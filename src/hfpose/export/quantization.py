@@ -79,10 +79,8 @@ def quantize_graph(
 
     Args:
         model: that `graph` was exported from.
-        image_processor: the one that belongs to it.
         graph: the ONNX file in float32.
         target: the file to write; `quantization.json` with the report is written beside it.
-        mode: which way.
         calibration: folder of images, of which three quarters are for calibration and the rest for measuring; a pose
             model takes each as one crop. None: the few packaged ones.
 

@@ -67,8 +67,6 @@ def make_samples(
     """Samples for a model, of the images that come with hfpose or of those in a folder.
 
     Args:
-        model: for which.
-        image_processor: the one that belongs to it.
         count: how many at most.
         folder: of images; a pose model takes each as a crop. None: the packaged ones.
         to_measure: whether to give others than without.

@@ -87,7 +87,6 @@ def entry_card(entry: ModelEntry, repo_id: str | None = None, image: str | None 
     """Card of a model of the zoo.
 
     Args:
-        entry: the model.
         repo_id: repository that the card is for; its snippets then load from there, else by the zoo name.
         image: address of the image of the skeleton, relative to the card.
     """
@@ -155,7 +154,6 @@ def model_card(model: PreTrainedModel, repo_id: str, training: Sequence[tuple[st
     It claims nothing that the model does not say: no results and, without `training`, no training data.
 
     Args:
-        model: the model.
         repo_id: repository or folder that the card is for.
         training: what is known of the training, as names and values for the table.
     """

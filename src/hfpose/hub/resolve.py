@@ -125,7 +125,6 @@ def convert_entry(entry: ModelEntry, *, checkpoint: Path | None = None, check_ha
     The Hub is not asked.
 
     Args:
-        entry: the model.
         checkpoint: the official checkpoint, where it is at hand and need not be fetched.
         check_hash: False takes a checkpoint whose SHA-256 is not the one that the zoo states.
 

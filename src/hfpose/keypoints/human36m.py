@@ -100,7 +100,6 @@ def body_points(keypoints: np.ndarray, schema: KeypointSchema) -> tuple[tuple[st
 
     Args:
         keypoints: (..., K, D).
-        schema: of the keypoints.
 
     Returns:
         P names, and points (..., P, D); what is not known is NaN.

@@ -55,10 +55,8 @@ def gait_rows(who: str, times: np.ndarray, keypoints: np.ndarray, schema: Keypoi
     """A row of `GAIT_HEADER` for each contact of a foot with the ground.
 
     Args:
-        who: the person.
         times: (T,) seconds.
         keypoints: (T, K, 3) meters in the axes `"world"`, on the ground and through space; else there are no rows.
-        schema: of the keypoints.
 
     Returns:
         Seconds of contact and of toe-off, the share of the stride in which the foot stands, and from this contact to

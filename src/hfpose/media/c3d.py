@@ -18,7 +18,6 @@ def write_c3d(path: Path, markers: np.ndarray, names: Sequence[str], *, frame_ra
     """Write a C3D file: millimeters in the axes of 3D results, x left, y toward the camera, z up.
 
     Args:
-        path: of the file.
         markers: (T, M, 3) meters of `MOST_FRAMES` at most; one that is not finite is invalid, as C3D has gaps.
         names: of the M markers.
         frame_rate: frames per second.

@@ -23,7 +23,6 @@ def list_images(folder: Path, recursive: bool, left_out: LeftOut) -> list[Path]:
     """Files with the ending of an image, sorted by path. Hidden files are passed over, links to folders not followed.
 
     Args:
-        folder: to look into.
         recursive: whether to look into its subfolders too, except those that hold results of hfpose.
         left_out: gets what looks like an input and is not read.
 

@@ -26,7 +26,6 @@ class LiveSource:
     """A webcam or network stream.
 
     Args:
-        item: which.
         connect: opens it and gives its frames until it ends, fails (a last frame with an error), or cannot be opened
             (one frame with an error).
         patience: seconds for which it is tried to open a source again that was lost. One that was never there is an
@@ -110,7 +109,6 @@ def read_live(sources: Sequence[LiveSource], live: Live) -> Generator[Frame, Non
     """Frames of several sources as they come, in turns where several have one. Each is read in a thread of its own.
 
     Args:
-        sources: what to read.
         live: `"latest"` for the latest frame of each source; those that came before it and were not taken yet are
             dropped, which shows in `frame_index`. `"all"` for all of them: reading waits.
     """

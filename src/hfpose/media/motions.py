@@ -71,9 +71,7 @@ class PersonMotion:
         who: such as `track3`.
         first_frame: number of the first frame in the video.
         times: (T,) seconds in the video.
-        frame_rate: of the video.
         keypoints: (T, K, D) meters, in 2D pixels, NaN where the person or a keypoint is missing.
-        schema: of the keypoints.
     """
 
     who: str
@@ -90,11 +88,8 @@ def write_motions(
     """Write the files of a format.
 
     Args:
-        kind: the format.
-        files: where.
         name: of the video, which the names of the files begin with.
         people: who was in it; with `together` all have the same frames.
-        options: how.
     """
     _WRITE[kind](files, name, people, options)
 

@@ -133,7 +133,6 @@ class SkeletonMotion:
     children.
 
     Args:
-        names: of the joints.
         parents: number of each joint's parent, -1 for the root.
         offsets: (J, 3) from the parent in rest pose.
         tips: (J, 3) from a last joint to the end of its bone, 0 where there is none.

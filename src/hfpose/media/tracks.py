@@ -56,8 +56,6 @@ class TrackWriter(InputWriter["_Tracks"]):
 
     Args:
         folder: where the folders go.
-        kind: the format.
-        options: how motions are written.
 
     Raises:
         InputError: if the format needs a package that is not installed.
@@ -116,8 +114,6 @@ def save_motion(
     Args:
         results: of the frames of one video, with `track_ids`.
         folder: where the files go; its name is what theirs begin with.
-        kind: the format.
-        options: how.
 
     Raises:
         InputError: if the format does not hold such results, they have no `track_ids`, or the folder cannot be made.

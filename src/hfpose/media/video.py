@@ -84,7 +84,6 @@ def read_video(
     """Frames of a video file, URL or stream, upright; a last one with an error if it is cut off.
 
     Args:
-        item: the video.
         payload: its path or URL.
         timeout: seconds that waiting for a URL may take.
         start: number of the first frame that is wanted.

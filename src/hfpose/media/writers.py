@@ -160,7 +160,6 @@ def open_writers(
         canvas_size: of OpenPose's JSON, see `openpose_json`.
         part: name of the part of a run that is written, see `ParquetWriter`. Without one other runs are kept away from
             the folders.
-        motion: how motions are written.
         keep_endings: of drawn images and videos, see `VisualizationWriter`.
 
     Raises:

@@ -80,8 +80,6 @@ def suggestion(name: str, known: Sequence[str], foreign: Mapping[str, str]) -> s
     """What to write in place of an unknown argument, as a sentence.
 
     Args:
-        name: of the argument.
-        known: names that there are.
         foreign: names of other libraries, with the sentence for each.
     """
     if name in foreign:

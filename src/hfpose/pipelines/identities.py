@@ -51,9 +51,7 @@ def read_clip(
     """All frames of a clip without their images, and their chosen people with identities and filled gaps.
 
     Args:
-        results: of the frames.
         images: takes their images where they are drawn or cannot be read again, otherwise None.
-        options: of the call.
     """
     frames, outputs = [], []
     followed = PeopleFollower(options, is_clip=True)
@@ -73,7 +71,6 @@ class PeopleFollower:
     """Identities of the people of a clip, and the choice among them.
 
     Args:
-        options: of the call.
         is_image: whether this is a single image, whose people need no identities.
         is_clip: whether `relink` follows at the end.
     """

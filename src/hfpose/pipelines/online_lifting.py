@@ -51,7 +51,6 @@ class OnlineLifter:
     last frames.
 
     Args:
-        lifter: how to lift.
         lookahead: for how many later frames a frame may wait; its result comes so many frames late. People who are not
             seen are interpolated if they come back while the frame waits.
         stride: how many frames are lifted at a time; the last of them sees `stride - 1` frames less of those to come.

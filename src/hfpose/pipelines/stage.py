@@ -415,9 +415,7 @@ def _check_complete(model: PreTrainedModel, missing: Collection[str], folder: st
     """Refuse a model whose weights are not all there, so that a part of it is random; of transformers' own tell it.
 
     Args:
-        model: that was loaded.
         missing: names of the tensors that `folder` has no values for.
-        folder: with the weights.
 
     Raises:
         CheckpointError: for a model of ours.

@@ -291,7 +291,6 @@ class IdentityTracker:
         instance is seen.
 
         Args:
-            output: of the frame.
             image: the frame, RGB (H, W, 3), for the motion of the camera; None where it is not known.
 
         Raises:

@@ -72,7 +72,6 @@ def place_clip(outputs: Sequence[PoseOutput], times: np.ndarray, placing: Placin
     Args:
         outputs: T results with keypoints (N, 17, 3) relative to the root, in the axes `"world"`, and `keypoints_2d`.
         times: (T,) seconds.
-        placing: how.
     """
     alone = [place_frame(output, placing) for output in outputs]
     if placing.root == "none" and placing.ground != "clip":

@@ -96,7 +96,6 @@ class SampleStream(Dataset):
     """Passes over samples, one after the other, as one long pass.
 
     Args:
-        samples: where they come from.
         make: from a sample, a random number generator and the progress of the run (0 to 1) to what the collator takes.
         num_samples: length of the stream.
         seed: of everything random.

@@ -42,8 +42,6 @@ class BestWeights(TrainerCallback):
     """Measures the averaged weights at each checkpoint, keeps the best ones, and stops when they do not get better.
 
     Args:
-        model: that is trained.
-        measure: measures the model as it is.
         folder: of the checkpoints, where the best weights and their metrics are kept.
         patience: checkpoints without anything better after which the run ends; None: it does not.
         tell: takes messages for the user.

@@ -25,7 +25,6 @@ def draw_result(output: PoseOutput, image: Any = None, **options: Any) -> np.nda
     """The result drawn on its image: 2D keypoints, or these with the 3D skeletons beside them.
 
     Args:
-        output: the result.
         image: RGB image, or a path, URL or PIL image of it. Default: the one that the result is of, read again from
             its `source` where it is not kept.
         options: of `draw_poses`, in 3D of `draw_poses_side_by_side`; `keypoint_threshold` is by default that of the

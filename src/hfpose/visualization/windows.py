@@ -40,7 +40,6 @@ class Window:
         """Show an RGB image (H, W, 3).
 
         Args:
-            image: the image.
             wait_time: seconds until this returns, or a key is pressed; 0 waits for a key.
 
         Returns:
