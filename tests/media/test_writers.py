@@ -112,6 +112,17 @@ def test_json_of_a_video_has_an_entry_for_each_frame(
     assert list(files(tmp_path / "out")) == ["clip.json"]
 
 
+def test_a_frame_of_another_size_says_so(tmp_path: Path) -> None:
+    item, video = MediaItem(0, "video", "clip"), VideoInfo(25, 9, 7, None)
+    with open_writers(pred_out_dir=tmp_path) as writers:
+        for number, size in enumerate([(9, 7), (4, 6)]):
+            output = PoseOutput(np.zeros((0, 17, 2)), np.zeros((0, 17)), image_size=size)
+            writers.write(Frame(item, frame_index=number, video=video), output)
+    document = json.loads((tmp_path / "clip.json").read_text())
+    assert [PoseOutput.from_dict({**document, **each}).image_size for each in document["frames"]] == [(9, 7), (4, 6)]
+    assert "image_size" not in document["frames"][0]
+
+
 def test_json_of_a_video_grows_with_every_frame(
     write_video: Callable[..., Path], tmp_path: Path, make_output: MakeOutput
 ) -> None:

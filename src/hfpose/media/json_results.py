@@ -20,9 +20,9 @@ class JsonWriter(InputWriter[JsonListFile]):
     """`name.json` for each image and for each video, a document that says what it holds.
 
     An image's file is `PoseOutput.to_json`. In a video's file each entry of `frames` has `frame_index`, `timestamp`
-    (seconds), `predictions`, and `error` where there is one; beside `frames` is what `to_dict` says of all. The file
-    of a video grows with every frame and is valid JSON all the time; it takes its name at the end (see
-    `JsonListFile`).
+    (seconds), `predictions`, `error` where there is one, and `image_size` where the video changes it; beside `frames`
+    is what `to_dict` says of all. The file of a video grows with every frame and is valid JSON all the time; it takes
+    its name at the end (see `JsonListFile`).
     """
 
     def write(self, frame: Frame, output: PoseOutput) -> None:
@@ -45,7 +45,9 @@ class JsonWriter(InputWriter[JsonListFile]):
 
     def _frame(self, frame: Frame, output: PoseOutput) -> dict[str, Any]:
         error = {} if output.error is None else {"error": output.error}
-        about = {"frame_index": frame.frame_index, "timestamp": frame.timestamp, **error}
+        is_resized = frame.video and output.image_size not in (None, (frame.video.width, frame.video.height))
+        size = {"image_size": output.image_size} if is_resized else {}
+        about = {"frame_index": frame.frame_index, "timestamp": frame.timestamp, **size, **error}
         return {**about, "predictions": output.predictions}
 
 
