@@ -121,6 +121,16 @@ def test_who_has_no_identity_stands_in_each_frame() -> None:
     assert (placed(outputs)[..., 2].min(1) == 0).all()
 
 
+def test_who_has_no_identity_is_not_where_the_camera_is() -> None:
+    joints, start = walk(1.2, 20), (1.0, -8.0)
+    outputs = seen(joints, start)
+    for output in outputs:
+        output.track_ids = np.array([-1])
+    found = placed(outputs, root="camera", field_of_view=65.2)[:, 0]
+    true = (joints[:, 0] + (*start, -ELEVATION)) @ LOOK.T
+    assert np.linalg.norm(found - true, axis=-1).max() < 0.45
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"ground": "plane"}, {"root": "walk"}, {"height": 0}, {"focal_length": 500, "field_of_view": 60}],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Literal
 
 import numpy as np
@@ -270,10 +270,18 @@ def values_at(outputs: Sequence[PoseOutput], places: Places, name: str) -> np.nd
     return np.stack([getattr(outputs[index], name)[row] for index, row in places])
 
 
-def change_tracks(outputs: Sequence[PoseOutput], poses: Callable[[Places], np.ndarray]) -> list[PoseOutput]:
-    """The results with other keypoints (T, K, D) for each identity, made from its places."""
+def change_tracks(
+    outputs: Sequence[PoseOutput], poses: Callable[[Places], np.ndarray], *, untracked: bool = False
+) -> list[PoseOutput]:
+    """The results with other keypoints (T, K, D) for each identity, made from its places; with `untracked` for who has
+    none too, one frame at a time."""
     changed = [output.keypoints.copy() for output in outputs]
-    for places in track_places(outputs).values():
+    tracks = [*track_places(outputs).values()]
+    if untracked:
+        tracked = {*chain(*tracks)}
+        everyone = ((index, row) for index, output in enumerate(outputs) for row in range(output.num_instances))
+        tracks += [[place] for place in everyone if place not in tracked]
+    for places in tracks:
         for (index, row), pose in zip(places, poses(places), strict=True):
             changed[index][row] = pose
     return [replace(output, keypoints=keypoints) for output, keypoints in zip(outputs, changed, strict=True)]

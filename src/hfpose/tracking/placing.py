@@ -67,7 +67,7 @@ def place_frame(output: PoseOutput, placing: Placing) -> PoseOutput:
 
 
 def place_clip(outputs: Sequence[PoseOutput], times: np.ndarray, placing: Placing) -> list[PoseOutput]:
-    """The people of a clip; who has no identity is placed by `place_frame`.
+    """The people of a clip; who has no identity is placed in each frame for itself.
 
     Args:
         outputs: T results with keypoints (N, 17, 3) relative to the root, in the axes `"world"`, and `keypoints_2d`.
@@ -86,7 +86,8 @@ def place_clip(outputs: Sequence[PoseOutput], times: np.ndarray, placing: Placin
         assert first.schema is not None and first.image_size is not None  # see `TemporalLifter`
         return _placed(keypoints, pixels, scores, times[index], first.schema, first.image_size, placing)
 
-    return change_tracks(alone, poses)
+    # Without a place in space, who has no identity stands over the origin, as `place_frame` leaves them.
+    return change_tracks(alone, poses, untracked=placing.root != "none")
 
 
 def _placed(
