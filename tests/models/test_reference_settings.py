@@ -81,6 +81,12 @@ def test_sizes_whose_feature_maps_no_neck_can_merge_are_refused(name: str, resiz
         converted(name, ("test_pipeline",), [resize])
 
 
+@pytest.mark.parametrize("cells", [(9, 12), (9, 12, 9), (9, 12, 7)])
+def test_cells_along_depth_are_not_looked_at(cells: tuple[int, ...]) -> None:
+    config, processor = converted("wholebody3d", ("head", "in_featuremap_size"), cells)
+    assert config.depth_size == processor.depth_size == 288
+
+
 def test_the_targets_of_associative_embedding_grow_with_its_heatmaps_unless_the_codec_says_otherwise() -> None:
     name = "ae_hrnet-w32_8xb24-300e_coco-512x512"
     codec = {"type": "AssociativeEmbedding", "input_size": (640, 640), "heatmap_size": (160, 160)}

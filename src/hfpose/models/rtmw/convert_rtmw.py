@@ -41,7 +41,9 @@ def neck_arguments(reference: Mapping[str, Any]) -> dict[str, Any]:
     width = head["in_channels"]
     expected = {"type": "CSPNeXtPAFPN", "in_channels": (width // 4, width // 2, width), "out_indices": (1, 2)}
     expect_settings("The neck", {"type": None, **neck}, {**expected, "out_channels": None})
-    expect_settings(head["type"], head, {"in_featuremap_size": feature_map_size(head["input_size"])})
+    cells = feature_map_size(head["input_size"][:2])
+    given = tuple(head.get("in_featuremap_size", cells))[:2]  # of RTMW3D with one for the depth, which is not used
+    expect_settings(head["type"], {"in_featuremap_size": given}, {"in_featuremap_size": cells})
     return {
         "backbone_config": backbone_from_reference({**reference["backbone"], "out_indices": (2, 3, 4)}),
         "num_neck_blocks": neck.get("num_csp_blocks", 3),
