@@ -51,7 +51,7 @@ class Direct3DPipeline(PosePipeline):
         assert frame.image is not None
         drawing = options.drawing_options
         wanted, people = drawing.pop("num_instances"), output.num_instances
-        count = people if wanted is None or wanted < 0 else wanted
+        count = people if wanted is None else wanted
         # A single image has no panels without a person, the frames of a video have one size.
         count = max(count, 1) if frame.frame_index is not None else min(count, people) or None
         return draw_poses_side_by_side(frame.image, output, num_instances=count, **drawing)

@@ -336,7 +336,10 @@ class CallOptions3D(CallOptions):
 
     @property
     def drawing_options(self) -> dict[str, Any]:
-        return {"num_instances": self.num_instances, **super().drawing_options}
+        """Those of 3D too; a `num_instances` of None draws all."""
+        options = {"num_instances": self.num_instances, **super().drawing_options}
+        wanted = options["num_instances"]
+        return options | {"num_instances": None if wanted is None or wanted < 0 else wanted}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -231,10 +231,8 @@ def _limits(outputs: Iterable[PoseOutput], options: LiftingOptions, previous: Ax
 def _panels(outputs: Iterable[PoseOutput], options: LiftingOptions, is_stream: bool = False) -> Panels:
     """As many panels as are asked for, else as there are people at once."""
     wanted = options.drawing_options["num_instances"]
-    is_open = wanted is None or wanted < 0
-    if is_open:
-        wanted = max(output.num_instances for output in outputs)
-    return Panels(max(wanted, 1), grows=is_open and is_stream)
+    count = max(output.num_instances for output in outputs) if wanted is None else wanted
+    return Panels(max(count, 1), grows=wanted is None and is_stream)
 
 
 def _drawn(
@@ -257,6 +255,6 @@ def _drawn(
             missing = image.shape[0] + image.shape[1] - drawn.shape[1]
             drawn = np.pad(drawn, ((0, 0), (0, missing), (0, 0)), constant_values=255)
     else:  # a single image has no panels without a person
-        count = None if wanted is None or wanted < 0 else min(max(wanted, 1), output.num_instances) or None
+        count = None if wanted is None else min(max(wanted, 1), output.num_instances) or None
         drawn = draw_poses_side_by_side(image, output, num_instances=count, **drawing)
     return replace(output, visualization=drawn)
