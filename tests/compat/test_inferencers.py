@@ -260,8 +260,9 @@ def test_det_model_whole_image(tiny_pose, photo, name):
 
 
 def test_device(tiny_pose):
-    inferencer = MMPoseInferencer(tiny_pose, det_model="whole_image", device="meta")
-    assert inferencer.pipeline.device.type == "meta"
+    assert MMPoseInferencer(tiny_pose, det_model="whole_image", device="cpu").pipeline.device.type == "cpu"
+    with pytest.raises(InputError, match="no device 'cuda:99'"):
+        MMPoseInferencer(tiny_pose, det_model="whole_image", device="cuda:99")
 
 
 def test_scope(tiny_pose):
