@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
@@ -20,7 +21,10 @@ from command_line import run_command
 from file_server import Fault, FileServer
 from hfpose import cli
 from hfpose.__main__ import main as entry_point
+from hfpose.cli.run_report import RunReport, naming_resume
 from hfpose.errors import ConfigError
+from hfpose.media.frames import Frame, MediaItem
+from hfpose.results import PoseOutput
 from processes import COMMAND, RunningPython, finished
 from small_zoo import write_video
 
@@ -159,6 +163,18 @@ def test_a_full_disk_is_one_sentence():
     with Path("/dev/full").open("w") as full:
         done = run("models", stdout=full)
     assert (done.returncode, done.stderr) == (1, "hfpose: No space left on device.\n")
+
+
+@pytest.mark.parametrize("images", [0, 3])
+def test_a_full_disk_names_resume_where_something_was_done(images, capsys):
+    report = RunReport("out")
+    for number in range(images):
+        nobody = PoseOutput(np.zeros((0, 17, 2)), np.zeros((0, 17)))
+        report.add(Frame(MediaItem(number, "image", str(number))), nobody)
+    with pytest.raises(OSError, match="full"), naming_resume(report):
+        raise OSError("full")
+    told = capsys.readouterr().err
+    assert ("after 3 images; what is complete is in out" in told and "--resume" in told) if images else not told
 
 
 def test_a_result_that_cannot_be_written_is_one_sentence_and_leaves_no_file(tiny_pose, photo, tmp_path):

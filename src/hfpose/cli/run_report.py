@@ -63,8 +63,13 @@ class RunReport:
         lines += [f"left out: {line}" for line in (left_out.lines() if left_out else [])]
         return [f"hfpose: {line}" for line in lines]
 
+    @property
+    def has_results(self) -> bool:
+        """Whether anything was done whose results are written to a folder."""
+        return bool(self._places) and self._images + self._frames > 0
+
     def interrupted(self) -> str:
-        """What to do after an interrupt."""
+        """What to do after a run that broke off."""
         done = _count(self._images + self._frames, "frame" if self._frames else "image")
         text = f"hfpose: Interrupted after {done}"
         if not self._places:
@@ -76,12 +81,17 @@ class RunReport:
 
 @contextmanager
 def naming_resume(report: RunReport) -> Iterator[None]:
-    """After an interrupt tell how to go on, and end with the exit code that shells expect."""
+    """After an interrupt tell how to go on, and end with the exit code that shells expect; after an error of the
+    system, such as a full disk, tell how to go on where something was done."""
     try:
         yield
     except KeyboardInterrupt:
         print(report.interrupted(), file=sys.stderr)
         raise typer.Exit(130) from None
+    except OSError:
+        if report.has_results:
+            print(report.interrupted(), file=sys.stderr)
+        raise
 
 
 def frame_line(frame: Frame, output: PoseOutput) -> str:
