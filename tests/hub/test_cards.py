@@ -133,7 +133,14 @@ def test_card_of_a_trained_detector() -> None:
 
 
 def test_models_that_find_people_themselves_do_not_ask_for_a_box() -> None:
-    card = entry_card(get_entry("rtmo")).text
-    assert "in whole images by itself" in card
-    assert "in a box that a detector or you provide" not in card
-    assert "in a box that a detector or you provide" in entry_card(get_entry("human", "pose")).text
+    for name in ("rtmo", "edpose", "ae_hrnet-w32_8xb24-300e_coco-512x512"):
+        card = entry_card(get_entry(name)).text
+        assert "It takes whole images and needs no detector." in card
+        assert "needs a box" not in card
+    assert "needs a box" in entry_card(get_entry("human", "pose")).text
+
+
+def test_units_of_three_dimensions_are_said() -> None:
+    assert "x, y and z in meters" in entry_card(get_entry("human3d")).text
+    assert "x and y in pixels, z in millimeters" in entry_card(get_entry("hand3d")).text
+    assert "| Human3.6M | MPJPE (mm) | 26.9 |" in entry_card(get_entry("human3d")).text

@@ -59,14 +59,14 @@ _UNKNOWN_LICENSE = "Not stated. Ask the people who trained the weights."
 _UNKNOWN_TRAINING = "Nothing was written down about training data and results. Ask the people who trained it."
 _LIMITS = {
     "pose": (
-        "Made to find keypoints of {subject} in a box that a detector or you provide. Without a good box there is no "
-        "good pose."
+        "Made to find keypoints of {subject}. It needs a box, from a detector or from you: without a good box there is "
+        "no good pose."
     ),
-    "one_stage": "Made to find {subject} and their keypoints in whole images by itself: it needs no detector.",
+    "one_stage": "Made to find keypoints of {subject}. It takes whole images and needs no detector.",
     "detector": "Made to find {subject} in images, as the first stage before a pose model or alone.",
     "lifter": (
-        "Made to turn 2D keypoints of one person over time into 3D. Positions are relative to the hips; where a "
-        "person stands in the room cannot be told from one camera."
+        "Made to turn 2D keypoints of one person over time into 3D. Positions are relative to the hips; the place of "
+        "a person, by `root=`, is as exact as the person's height and the camera are known."
     ),
 }
 _SCORES = {
@@ -108,7 +108,7 @@ def entry_card(entry: ModelEntry, repo_id: str | None = None, image: str | None 
         limits=_limits(entry),
         image=image if schema else None,
         image_text=f"The {schema.num_keypoints} keypoints of the schema {schema.name}" if schema else None,
-        metrics=[(result.dataset_name, result.metric_name, result.metric_value) for result in results],
+        metrics=[(result.dataset_name, _with_unit(result.metric_name), result.metric_value) for result in results],
         source=_source(entry),
         citation=_citation(entry.family, family),
     )
@@ -211,9 +211,7 @@ def _render(
 
 
 def _limits(entry: ModelEntry) -> list[str]:
-    steps = entry.reference.get("test_pipeline") or ()
-    takes_whole_images = any(str(step["type"]).endswith("BottomupResize") for step in steps)
-    kind = "one_stage" if takes_whole_images else entry.task
+    kind = "one_stage" if entry.task == "pose" and entry.default_detector is None else entry.task
     return [_LIMITS[kind].format(subject=_subject(entry)), _SCORES[entry.task], *_COMMON_LIMITS]
 
 
@@ -246,12 +244,13 @@ def _subject(entry: ModelEntry) -> str:
 
 def _snippet(name: str, schema: KeypointSchema, is_3d: bool) -> str:
     if is_3d:
+        units = "x and y in pixels, z in millimeters" if schema.name == "interhand3d" else "x, y and z in meters"
         return f'''\
 from hfpose import pipeline
 
 pipe = pipeline("pose-estimation-3d", model="{name}")
 for result in pipe("video.mp4"):
-    result.keypoints  # (N, {schema.num_keypoints}, 3): x, y and z for each of N found'''
+    result.keypoints  # (N, {schema.num_keypoints}, 3): {units} for each of N found'''
     return f'''\
 from hfpose import pipeline
 
@@ -351,6 +350,10 @@ def _eval_results(entry: ModelEntry) -> list[EvalResult]:
         for dataset, values in entry.metrics.items()
         for metric, value in values.items()
     ]
+
+
+def _with_unit(metric: str) -> str:
+    return f"{metric} (mm)" if "MPJPE" in metric or metric == "MRRPE" else metric
 
 
 def _is_3d(entry: ModelEntry) -> bool:
