@@ -12,9 +12,11 @@ from PIL import Image
 from coco_files import people_content, write_json
 from command_line import run_command
 from hfpose.annotations import annotated_schema, pose_instances, read_annotations, read_coco, write_coco, write_yolo
+from hfpose.annotations.pre_labels import pre_labels
 from hfpose.errors import InputError
 from hfpose.keypoints import KeypointSchema, load_schema
 from hfpose.media.images import save_image
+from hfpose.results import PoseOutput
 
 SCHEMA = load_schema("coco")
 
@@ -195,6 +197,15 @@ def test_pre_labels_leave_what_the_model_does_not_know_to_people(tmp_path, form)
         assert len(loaded.loadAnns(loaded.getAnnIds(imgIds=1))) == len(coco.annotations)
     instances = pose_instances(coco, SCHEMA)
     assert len(instances) == 3 and set(np.unique(instances.visibility)) == {0, 2}  # no more than the scene has
+
+
+def test_keypoints_outside_of_their_image_are_left_to_people(tmp_path):
+    keypoints = np.full((1, 17, 2), 20.0)
+    keypoints[0, :3] = [[-1, 20], [20, 31], [30, 20]]
+    save_image(tmp_path / "a.png", np.zeros((30, 30, 3), np.uint8))
+    found = PoseOutput(keypoints, np.ones((1, 17)), boxes=np.array([[0.0, 0, 30, 30]]), image_size=(30, 30))
+    (annotation,) = pre_labels({tmp_path / "a.png": found}, SCHEMA, 0.5, tmp_path / "draft.json").annotations
+    assert annotation["keypoints"][2:9:3] == [0, 0, 2] and annotation["num_keypoints"] == 15
 
 
 def small_yolo(folder, stems, **settings):

@@ -19,7 +19,8 @@ from hfpose.results import PoseOutput
 def pre_labels(
     outputs: Mapping[Path, PoseOutput], schema: KeypointSchema, keypoint_threshold: float, path: Path
 ) -> CocoFile:
-    """Annotations of what was found; keypoints with a low score are not labeled, so that a person sets them.
+    """Annotations of what was found; keypoints with a low score, or outside of the image, are not labeled, so that a
+    person sets them.
 
     Args:
         outputs: image file -> what was found in it, with boxes and keypoints in two dimensions.
@@ -38,9 +39,10 @@ def pre_labels(
             left_out.add("image that could not be used", output.error or image)
             continue
         width, height = output.image_size
+        is_inside = ((output.keypoints >= 0) & (output.keypoints <= (width, height))).all(-1)
         name = image.relative_to(folder).as_posix()
         images.append({"id": len(images) + 1, "file_name": name, "width": width, "height": height})
-        known = output.keypoint_scores >= keypoint_threshold
+        known = is_inside & (output.keypoint_scores >= keypoint_threshold)
         rows = np.concatenate((output.keypoints, 2.0 * known[..., None]), -1) * known[..., None]
         for row, box, count in zip(
             rows.reshape(len(rows), -1), with_sizes(output.boxes), known.sum(1).tolist(), strict=True

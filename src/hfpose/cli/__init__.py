@@ -1,7 +1,9 @@
 """The `hfpose` command. One module per subcommand; torch is imported by those alone that need it."""
 
+import inspect
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,7 +65,8 @@ app = typer.Typer(
 
 
 def _add(name: str, function: Callable[..., None], example: str, cls: type[TyperCommand] | None = None) -> None:
-    app.command(name, cls=cls, epilog=f"Example: hfpose {name} {example}".rstrip())(function)
+    paragraphs = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(function.__doc__ or ""))  # which typer would break
+    app.command(name, cls=cls, help=paragraphs, epilog=f"Example: hfpose {name} {example}".rstrip())(function)
 
 
 _add("predict", predict.predict, "photo.jpg --out-dir out", PredictCommand)

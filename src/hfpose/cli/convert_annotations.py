@@ -74,7 +74,7 @@ def annotate(
     _write(coco, pipe.schema, output, format, split)
     total = pipe.schema.num_keypoints * len(coco.annotations)
     left = total - sum(annotation["num_keypoints"] for annotation in coco.annotations)
-    print(f"{left} of {total} keypoints have a score below {keypoint_threshold:g} and are left to a person.")
+    print(f"{left} of {total} keypoints (score below {keypoint_threshold:g}, or outside) are left to a person.")
     if coco.left_out.total:
         raise typer.Exit(1)
 

@@ -284,14 +284,15 @@ def _measure_results(
 def _report_analysis(analysis: ErrorAnalysis, coco: CocoFile, title: str, output: Path | None) -> None:
     from hfpose.evaluation.error_report import write_error_report
 
-    if output is not None:
-        write_error_report(output, analysis, coco, title)
     print("\nkeypoints  (share)")
     for kind, share in analysis.shares().items():
         print(f"{kind:>14}  {share:.4f}")
     print("AP that mending would give back")
     for kind, gain in analysis.gains.items():
         print(f"{kind:>14}  {gain:.4f}")
+    if output is not None:
+        write_error_report(output, analysis, coco, title)
+        print(f"Wrote {output / 'analysis.html'}.")
 
 
 def _report(data: Path, left_out: Sequence[str], metrics: Metrics, evaluation: Evaluation | None) -> None:

@@ -59,8 +59,8 @@ _UNKNOWN_LICENSE = "Not stated. Ask the people who trained the weights."
 _UNKNOWN_TRAINING = "Nothing was written down about training data and results. Ask the people who trained it."
 _LIMITS = {
     "pose": (
-        "Made to find keypoints of {subject}. It needs a box, from a detector or from you: without a good box there is "
-        "no good pose."
+        "Made to find keypoints of {subject}. It needs a box, from a detector or from you: without a good box there "
+        "is no good pose."
     ),
     "one_stage": "Made to find keypoints of {subject}. It takes whole images and needs no detector.",
     "detector": "Made to find {subject} in images, as the first stage before a pose model or alone.",
