@@ -88,7 +88,7 @@ def systems() -> dict[str, System]:
     ours = partial(alone, camera_motion=False)
     named = {
         "the truth": System(None),
-        "greedy (before)": System(PoseTracker),
+        "greedy": System(PoseTracker),
         "greedy, by OKS": System(partial(PoseTracker, "oks")),
         "places of boxes": System(partial(ours, confirm_frames=1, **one_step), (no_oks, no_scores, *no_motion, *late)),
         "+ Kalman motion": System(partial(ours, confirm_frames=1, **one_step), (no_oks, no_scores, *late)),

@@ -34,7 +34,6 @@ from hfpose.visualization import (  # noqa: E402
     draw_heatmaps,
     draw_poses,
     draw_poses_3d,
-    draw_poses_and_heatmaps,
     draw_poses_side_by_side,
 )
 from hfpose.visualization.plots import plot_tracks  # noqa: E402
@@ -109,12 +108,11 @@ def whole_body() -> None:
 
 
 def heatmaps() -> None:
-    """Heatmaps of the pose model over the image, and below the poses."""
+    """Heatmaps of the pose model over the image."""
     pipe = pipeline("pose-estimation", model="demo", device="cpu")
     scene = render_scene(KICK, size=(480, 360), num_people=4, detail=3).image
     people = pipe(scene, return_heatmaps=True)
     save("heatmaps", draw_heatmaps(scene, people))
-    save("poses_and_heatmaps", draw_poses_and_heatmaps(scene, people))
 
 
 def panels() -> None:

@@ -68,7 +68,7 @@ def build_app(models: Sequence[str] = MODELS, limits: AppLimits | None = None, d
                 gr.Dropdown(list(MODES), value=MODES[0], label="Mode", min_width=140),
                 gr.Slider(0, 1, 0.3, step=0.05, label="Box score", min_width=140, buttons=[]),
                 gr.Slider(0, 1, 0.3, step=0.05, label="Keypoint score", min_width=140, buttons=[]),
-                gr.Dropdown(list(STYLES), value=next(iter(STYLES)), label="Style", min_width=140),
+                gr.Dropdown(list(STYLES), value=next(iter(STYLES)), label="Style", min_width=180),
                 gr.Checkbox(label="Heatmaps (2D)", min_width=140),
             ]
         with gr.Tab("Image"):
