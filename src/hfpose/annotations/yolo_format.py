@@ -107,8 +107,8 @@ def _yaml_path(path: Path) -> Path:
     if len(preferred) != 1:
         names = ", ".join(p.name for p in preferred) or "none"
         raise InputError(
-            f"The folder {str(path)!r} has no single YAML file that describes a data set of YOLO ({names}); give the "
-            "file."
+            f"The folder {str(path)!r} has no single YAML file that describes a data set of YOLO ({names}); give that "
+            "file, or the JSON file of annotations in COCO's format."
         )
     return preferred[0]
 

@@ -108,7 +108,7 @@ def entry_card(entry: ModelEntry, repo_id: str | None = None, image: str | None 
         limits=_limits(entry),
         image=image if schema else None,
         image_text=f"The {schema.num_keypoints} keypoints of the schema {schema.name}" if schema else None,
-        metrics=[(result.dataset_name, _with_unit(result.metric_name), result.metric_value) for result in results],
+        metrics=[(result.dataset_name, _with_unit(result.metric_type), result.metric_value) for result in results],
         source=_source(entry),
         citation=_citation(entry.family, family),
     )
