@@ -86,6 +86,17 @@ def test_a_stage_knows_where_its_model_was_moved_to(tiny_pose):
     assert stage.dtype == torch.float64
 
 
+@pytest.mark.parametrize(("name", "takes_any_size"), [("rtmpose", False), ("simcc", False), ("heatmap", True)])
+def test_an_image_processor_of_other_crops_than_the_model_takes(name, takes_any_size):
+    model, processor = small_model(name)
+    other = processor.with_settings(size={"height": 60, "width": 60})
+    if takes_any_size:
+        assert load_stage(model, "pose", image_processor=other).image_processor is other
+    else:
+        with pytest.raises(InputError, match="the model takes 64 x 64"):
+            load_stage(model, "pose", image_processor=other)
+
+
 def test_models_without_weights_are_refused(tiny_pose):
     with pytest.raises(InputError, match="no device 'meta'"):
         load_stage(tiny_pose, "pose", device="meta")

@@ -393,8 +393,9 @@ def _given_or_own_processor(given: Any, loaded: _Loaded) -> Any:
     """The image processor that is given, as an object or by its folder, else the one beside the model."""
     config = loaded.model.config
     if isinstance(given, (str, os.PathLike)):
-        return _load_image_processor(os.fspath(given), config)
+        given = _load_image_processor(os.fspath(given), config)
     if callable(given):
+        _try_image_processor(given, config)
         return given
     if given is not None:
         raise InputError(f"image_processor is {given!r}; expected an image processor, or a folder of one.")
@@ -460,11 +461,11 @@ def _try_image_processor(processor: Any, config: PreTrainedConfig) -> None:
         return
     size = processor.size
     if max(dict(size).values()) > _MAX_SIDE:
-        raise ValueError(f"size is {size}; expected sides of 1 to {_MAX_SIDE} pixels")
+        raise InputError(f"size is {size}; expected sides of 1 to {_MAX_SIDE} pixels")
     wanted = getattr(config, "image_size", None)
     takes_any_size = config.model_type in ("heatmap", "sapiens2")
     if wanted is not None and not takes_any_size and [size["height"], size["width"]] != list(wanted):
-        raise ValueError(f"size is {size}, and the model takes {wanted[0]} x {wanted[1]} (height x width)")
+        raise InputError(f"size is {size}, and the model takes {wanted[0]} x {wanted[1]} (height x width)")
     processor(np.zeros((8, 8, 3), dtype=np.uint8), return_tensors="pt")
 
 
