@@ -144,8 +144,9 @@ def test_people_of_an_image_are_numbered(tmp_path: Path) -> None:
     assert names == ["photo_person0.trc", "photo_person1.trc"]
 
 
-def test_who_has_no_identity_in_a_video_is_left_out(tmp_path: Path) -> None:
+def test_who_has_no_identity_in_a_video_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(TrackWriter(tmp_path, "bvh"), (frame(0), people(-1, 5)))
+    assert "clip: 1 of 2 poses have no identity and are in no file of format bvh" in caplog.text
     assert [path.name for path in (tmp_path / "clip").iterdir()] == ["clip_track5.bvh"]
     untracked = replace(people(3), track_ids=None)
     with pytest.raises(InputError, match=r"no identities: .* track=True"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,6 +29,11 @@ from hfpose.ops.axes import to_world
 from hfpose.results import PoseOutput
 from hfpose.tracking.tracker import UNTRACKED
 
+logger = logging.getLogger(__name__)
+
+# Of the poses of a video; a few without an identity are false boxes as a rule, more may be a person.
+_SHARE_TO_TELL = 0.1
+
 
 class TrackWriter(InputWriter["_Tracks"]):
     """A folder `name` for each image or video with a file for each person, which takes its name when it is complete.
@@ -37,7 +43,7 @@ class TrackWriter(InputWriter["_Tracks"]):
     there and end with the last; frames that the lifter interpolated count. In frames between in which the person or a
     keypoint is missing (not finite), TRC has empty fields and C3D invalid points. BVH and GLB know no gaps: they hold
     the last place, and `gaps.csv` tells where; who is never seen with a root has no file of them. People without an
-    identity (of whom next to nothing was seen) are left out.
+    identity (of whom next to nothing was seen) are left out, which is told where they are many.
 
     TRC and C3D have a marker for each keypoint, named as in Pose2Sim's marker sets, and beside TRC lies `markers.xml`,
     the marker set for OpenSim. BVH and GLB have a skeleton of rigid bones, with toes and fingers where they are known.
@@ -149,6 +155,7 @@ class _Tracks:
         self._times: dict[int, float] = {}  # seconds, by frame
         self._people: dict[str, dict[int, np.ndarray]] = {}  # who -> frame -> (K, D)
         self._schema: KeypointSchema | None = None
+        self._num_lost = 0  # poses without an identity
 
     def add(self, frame_index: int | None, timestamp: float | None, output: PoseOutput) -> None:
         """The people of the next frame at a time in seconds; without a number it is an image."""
@@ -161,12 +168,20 @@ class _Tracks:
             self._schema = output.schema
             track = UNTRACKED if output.track_ids is None else int(output.track_ids[row])
             is_lost = frame_index is not None and track == UNTRACKED
+            self._num_lost += is_lost
             if is_lost or not np.isfinite(keypoints).all(-1).any():
                 continue
             who = f"person{row}" if frame_index is None else f"track{track}"
             self._people.setdefault(who, {})[number] = keypoints
 
     def finish(self) -> None:
+        total = self._num_lost + sum(map(len, self._people.values()))
+        if self._num_lost > _SHARE_TO_TELL * total:
+            logger.warning(
+                "%s: %d of %d poses have no identity and are in no file of format %s. People whose boxes score low "
+                "get one with a lower high_score of the tracker (--track-high-score).",
+                *(self._name, self._num_lost, total, self._kind),
+            )
         seen = {who: (min(poses), max(poses)) for who, poses in self._people.items()}
         if self._options.together and self._kind in SKELETON_FORMATS and seen:
             span = min(first for first, _ in seen.values()), max(last for _, last in seen.values())
