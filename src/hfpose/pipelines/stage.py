@@ -49,6 +49,7 @@ from hfpose.hub.model_folders import GRAPH_NAME, OPENVINO_NAME, PIPELINE_INDEX, 
 from hfpose.hub.resolve import register_helper, resolve
 from hfpose.hub.zoo import Task, find_entry
 from hfpose.models.auto import LIFTER_TYPES, own_processor, processor_for_transformers
+from hfpose.models.shared.configuration import EstimatorConfig
 from hfpose.models.shared.devices import accelerate_hook, existing_device
 from hfpose.models.shared.pixels import PixelImageProcessor
 from hfpose.ops.quiet import without_load_report, without_progress_bars
@@ -462,9 +463,9 @@ def _try_image_processor(processor: Any, config: PreTrainedConfig) -> None:
     size = processor.size
     if max(dict(size).values()) > _MAX_SIDE:
         raise InputError(f"size is {size}; expected sides of 1 to {_MAX_SIDE} pixels")
-    wanted = getattr(config, "image_size", None)
-    takes_any_size = config.model_type in ("heatmap", "sapiens2")
-    if wanted is not None and not takes_any_size and [size["height"], size["width"]] != list(wanted):
+    has_one_size = isinstance(config, EstimatorConfig) and config.model_type != "heatmap"
+    wanted = getattr(config, "image_size", None) if has_one_size else None
+    if wanted is not None and [size["height"], size["width"]] != list(wanted):
         raise InputError(f"size is {size}, and the model takes {wanted[0]} x {wanted[1]} (height x width)")
     processor(np.zeros((8, 8, 3), dtype=np.uint8), return_tensors="pt")
 
