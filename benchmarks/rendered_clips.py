@@ -25,7 +25,7 @@ from hfpose.media.frames import Frame, MediaItem
 from hfpose.media.video import read_video
 from hfpose.media.video_writing import VideoFile
 from hfpose.ops.assignment import cheapest_pairs
-from hfpose.ops.boxes import pairwise_iou
+from hfpose.ops.boxes import extents, pairwise_iou
 from hfpose.results import PoseOutput
 from measuring import OUT
 from moving_people import FRAME_RATE, HIDDEN, Finder, Seen, camera_motions, covered_share, ways
@@ -142,7 +142,7 @@ def _render(path: Path, scenes: Iterator[Scene]) -> None:
     for scene in scenes:
         file.write(scene.image)
         depths = -scene.roots_3d[:, 1]
-        whole = np.concatenate((scene.keypoints.min(1), scene.keypoints.max(1)), axis=1)
+        whole = extents(scene.keypoints)
         truth.append(
             {
                 "boxes": scene.boxes,

@@ -138,11 +138,13 @@ class ParquetWriter:
             self._drop_replaced()
 
     def _drop_replaced(self) -> None:
+        import pyarrow.compute
         import pyarrow.parquet
 
+        is_kept = ~pyarrow.compute.field("name").isin([*self._replaced])
         for path in filter(Path.exists, self._parts):
             table = pyarrow.parquet.read_table(path)
-            kept = table.filter([name not in self._replaced for name in table["name"].to_pylist()])
+            kept = table.filter(is_kept)
             if len(kept) == 0:
                 path.unlink()
             elif len(kept) < len(table):

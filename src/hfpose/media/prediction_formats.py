@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,8 @@ class _TableWriter:
         unfinished = partial_path(self._path)
         if unfinished.is_file():
             rows = self._file.read(unfinished)
-            blocks = {
-                name: [*block] for name, block in groupby(rows, lambda row: row[self._name])
-            }  # the latest counts
+            # Of an item that was done again the latest rows count.
+            blocks = {name: [*block] for name, block in groupby(rows, itemgetter(self._name))}
             return [row for name, block in blocks.items() if name != rows[-1][self._name] for row in block]
         return self._file.read(self._path) if self._path.is_file() else []
 

@@ -175,13 +175,7 @@ class _Tracks:
             self._people.setdefault(who, {})[number] = keypoints
 
     def finish(self) -> None:
-        total = self._num_lost + sum(map(len, self._people.values()))
-        if self._num_lost > _SHARE_TO_TELL * total:
-            logger.warning(
-                "%s: %d of %d poses have no identity and are in no file of format %s. People whose boxes score low "
-                "get one with a lower high_score of the tracker (--track-high-score).",
-                *(self._name, self._num_lost, total, self._kind),
-            )
+        self._tell_of_lost()
         seen = {who: (min(poses), max(poses)) for who, poses in self._people.items()}
         if self._options.together and self._kind in SKELETON_FORMATS and seen:
             span = min(first for first, _ in seen.values()), max(last for _, last in seen.values())
@@ -192,6 +186,16 @@ class _Tracks:
 
     def abandon(self) -> None:
         self._files.abandon()
+
+    def _tell_of_lost(self) -> None:
+        """Log how many poses have no identity, where they are many."""
+        total = self._num_lost + sum(map(len, self._people.values()))
+        if self._num_lost > _SHARE_TO_TELL * total:
+            logger.warning(
+                "%s: %d of %d poses have no identity and are in no file of format %s. People whose boxes score low "
+                "get one with a lower high_score of the tracker (--track-high-score).",
+                *(self._name, self._num_lost, total, self._kind),
+            )
 
     def _motion(self, who: str, first: int, last: int) -> PersonMotion:
         """What a person did from frame `first` to `last`."""

@@ -44,7 +44,7 @@ class DataFaults:
         """
         if self.severe.total:
             raise InputError(
-                f"{path} cannot be learned from: {'; '.join(self.severe.lines())}. Put the file right; `hfpose "
+                f"{path} cannot be learned from: {self.severe}. Put the file right; `hfpose "
                 "check-data` draws what a network would see. If the file is right as it is, say so with "
                 "--allow-faults."
             )

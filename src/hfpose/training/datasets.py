@@ -161,7 +161,8 @@ class SampleStream(Dataset):
             cv2.setNumThreads(0)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             if hasattr(signal, "sigwaitinfo"):  # Linux
-                signal.signal(signal.SIGTERM, lambda *_: None)  # where a thread unblocks it, torch's would end us
+                # torch's handler would end this process wherever a thread unblocks the signal again.
+                signal.signal(signal.SIGTERM, lambda *_: None)
                 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
                 threading.Thread(target=_end_with_parent, daemon=True).start()
             self._is_settled = True

@@ -14,6 +14,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hfpose.models.backbones.hrnet import (
     SEPARABLE_FUSION_RENAMES,
+    HRNetBackboneConfig,
     HRNetStage,
     NumbersByStage,
     make_fusions,
@@ -49,10 +50,7 @@ class LiteHRNetBackboneConfig(StagedBackboneConfig):
     stage_channels: NumbersByStage = ((40, 80), (40, 80, 160), (40, 80, 160, 320))
     reduction: int = 8
 
-    @property
-    def merged_strides(self) -> tuple[int, int]:
-        """See `check_image_size`."""
-        return 4, 4 * 2 ** (len(self.stage_channels[-1]) - 1)
+    merged_strides = HRNetBackboneConfig.merged_strides
 
 
 def _depthwise_pair(
