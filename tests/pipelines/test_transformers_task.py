@@ -18,7 +18,7 @@ import transformers
 from transformers.pipelines.pt_utils import KeyDataset
 
 import hfpose
-from hfpose.errors import ConfigError
+from hfpose.errors import ConfigError, InputError
 from hfpose.hub.cache import models_dir
 from hfpose.models.shared.devices import default_device
 from hfpose.pipelines.transformers_task import ModelByName, TransformersPosePipeline
@@ -94,6 +94,8 @@ def test_device_and_dtype_are_for_both_models(make):
     assert pipe.dtype == pipe.poses.detector.stage.model.dtype == torch.bfloat16
     best = default_device().type
     assert make().device.type == make(device=0).device.type == best
+    with pytest.raises(InputError, match="no device 'meta'"):
+        make(device=torch.device("meta"))
 
 
 def test_device_map(make, photo, expected):
